@@ -1,4 +1,4 @@
-"""A brain that moves a running call to another brain when one fails."""
+"""`Failover`: a brain that moves a running call to another brain when one fails."""
 
 from .failover import Failover, FailoverError, FailoverStatistics
 

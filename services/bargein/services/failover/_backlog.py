@@ -12,19 +12,19 @@ from bargein.services.frames import ClearAudio
 __all__ = ["Backlog"]
 
 TAIL_MS = 1000.0
-"""How much sound is kept at any time, in milliseconds, because speech is noticed late."""
+"""Amount of the latest sound that is always kept, in milliseconds, because a detector notices speech late."""
 PREROLL_NS = 300_000_000
-"""How much sound before the start of speech belongs to it, in nanoseconds."""
+"""Amount of sound before the reported start of speech that belongs to the speech, in nanoseconds."""
 MAX_OTHER_FRAMES = 64
-"""How many frames other than sound are kept."""
+"""Number of frames other than sound that are kept."""
 ABOUT_SOUND = (SpeechStarted, SpeechContinued, SpeechStopped, Commit, Turn, ClearAudio)
 
 
 class Backlog:
     """Keeps the user's input that has been neither transcribed nor answered, to replay it to the next brain.
 
-    Every frame has a number, from 1. The oldest sound is dropped first; what the next brain would have needed of it is
-    counted.
+    Every frame has a number, from 1. When there is no room, the oldest sound is dropped. The part of it that the next
+    brain would have needed is counted.
 
     Args:
         max_seconds: Maximum length of the sound that is kept, in seconds.
@@ -34,7 +34,7 @@ class Backlog:
         self.count = 0
         """The number of the newest frame."""
         self.dropped_ms = 0.0
-        """How much sound was dropped although the next brain would have needed it, in milliseconds."""
+        """Amount of sound that was dropped although the next brain would have needed it, in milliseconds."""
         self._max_ms = max_seconds * 1000
         self._ms = 0.0
         self._sound: deque[tuple[int, Audio]] = deque()
@@ -42,30 +42,30 @@ class Backlog:
         self._speech: dict[str, int] = {}  # the first frame of each item of speech whose words are not known
         self._stopped: dict[str, int] = {}  # its last frame
         self._floor = 0  # no frame up to this number is needed
-        self._deaf_since: int | None = None  # the first frame that no brain has taken in
-        self._has_detector = False  # something reports when speech starts
+        self._disconnected_since: int | None = None  # the first frame that no brain has received
+        self._has_detector = False  # whether a detector or a brain reports the start of speech
 
     @property
     def open(self) -> bool:
-        """Whether there may be speech whose words are not known."""
+        """Whether there may be speech that has not been transcribed."""
         return self._first is not None or (not self._has_detector and bool(self._sound))
 
     @property
     def speech(self) -> tuple[str, ...]:
-        """The items of speech whose words are not known."""
+        """Ids of the items of speech that have not been transcribed."""
         return tuple(self._speech)
 
     @property
-    def deaf(self) -> bool:
-        """Whether no brain takes in the user's sound now."""
-        return self._deaf_since is not None
+    def disconnected(self) -> bool:
+        """Whether no brain receives the user's sound now."""
+        return self._disconnected_since is not None
 
-    @deaf.setter
-    def deaf(self, deaf: bool) -> None:
-        if not deaf:
-            self._deaf_since = None
-        elif self._deaf_since is None:
-            self._deaf_since = self.count + 1
+    @disconnected.setter
+    def disconnected(self, disconnected: bool) -> None:
+        if not disconnected:
+            self._disconnected_since = None
+        elif self._disconnected_since is None:
+            self._disconnected_since = self.count + 1
 
     def add(self, frame: Frame) -> None:
         """Add a frame of the user."""
@@ -74,16 +74,16 @@ class Backlog:
             self._sound.append((self.count, frame))
             self._ms += frame.ms
             self._trim()
-        # Old pictures of a video say nothing. The next one comes soon.
+        # Pictures of a video are not kept, because a newer one comes soon.
         elif not isinstance(frame, Video):
             self._others.append((self.count, frame))
 
     def on_speech_started(self, item_id: str, pts: int) -> None:
-        """Note that the user started to speak, at a time (`pts`, in nanoseconds)."""
+        """Note that the user started speaking at a time (`pts`, in nanoseconds)."""
         self._has_detector = True
         if item_id in self._speech:
             return
-        # Without running times in the sound, the start is estimated.
+        # If all sound has the same `pts`, the start is estimated.
         has_times = len(self._sound) > 1 and self._sound[0][1].pts != self._sound[-1][1].pts
         ms, first = 0.0, self.count
         for number, frame in reversed(self._sound):
@@ -101,14 +101,14 @@ class Backlog:
     def on_transcribed(self, item_id: str) -> None:
         """Note that the words of an item are known.
 
-        A brain that names its items in its own way means all speech that has stopped.
+        An unknown id comes from a brain that names its items itself. It then stands for all speech that has stopped.
         """
         for each in (item_id,) if item_id in self._speech else tuple(self._stopped):
             self._close(each)
         self._trim()
 
     def on_answered(self, mark: int) -> None:
-        """Note that everything up to a frame has been answered."""
+        """Note that all input up to the frame with this number has been answered."""
         for item_id in [item_id for item_id, number in self._stopped.items() if number <= mark]:
             self._close(item_id)
         while self._others and self._others[0][0] <= mark:
@@ -118,10 +118,10 @@ class Backlog:
         self._trim()
 
     def replay(self, is_known: Callable[[Frame], bool]) -> list[Frame]:
-        """Return what the next brain needs, in order. The backlog restarts with it.
+        """Return the frames that the next brain needs, in order. The backlog then consists of these frames.
 
         Args:
-            is_known: Whether the conversation has a frame's content already.
+            is_known: Returns whether the conversation already has the content of a frame.
         """
         first = self._first
         start = self._floor if first is None else first
@@ -134,25 +134,25 @@ class Backlog:
         self._others.clear()
         self._others.extend(others)
         needed += others
-        # Sound and other frames are kept apart, because they have different bounds. Their numbers bring them into one
-        # order again.
+        # Sound and other frames are stored separately, because they have different limits. Their numbers restore the
+        # common order.
         needed.sort(key=lambda each: each[0])
         self._speech.clear()  # the next brain detects speech itself
         self._stopped.clear()
-        self._deaf_since = needed[0][0] if needed else self.count + 1  # until the next brain takes it in
+        self._disconnected_since = needed[0][0] if needed else self.count + 1  # until the next brain receives it
         return [frame for _, frame in needed]
 
     @property
     def _first(self) -> int | None:
-        deaf = () if self._deaf_since is None else (self._deaf_since,)
-        return min((*self._speech.values(), *deaf), default=None)
+        disconnected = () if self._disconnected_since is None else (self._disconnected_since,)
+        return min((*self._speech.values(), *disconnected), default=None)
 
     def _close(self, item_id: str) -> None:
         self._speech.pop(item_id, None)
         self._floor = max(self._floor, self._stopped.pop(item_id, 0))
 
     def _trim(self) -> None:
-        """Drop sound that is not needed, or that there is no room for."""
+        """Drop sound that is not needed, or for which there is no room."""
         first = self._first
         while self._sound:
             number, frame = self._sound[0]

@@ -1,4 +1,4 @@
-"""One run of one brain, in a session inside the session that contains its failures."""
+"""`BrainSession`: one run of one brain, in its own inner session, which keeps failures away from the outer session."""
 
 from __future__ import annotations
 
@@ -46,25 +46,26 @@ from ._tool_runner import SharedToolRunner
 __all__ = ["BrainSession", "SessionHost", "parts_of"]
 
 MAX_WAITING = 256
-"""How many frames of the user may wait for a brain. After that the user waits."""
+"""Number of the user's frames that may wait for a brain. After that, the source of the frames has to wait."""
 MAX_EARLY_REPORTS = 64
-"""How many frames from below are kept until the brain's session has begun."""
+"""Number of frames from below that are kept until the brain's session has begun."""
 RELEASE_SECONDS = 10.0
 """Maximum wait for the processors of an earlier run of the same brain that did not stop in time, in seconds."""
 RELEASE_CHECK_SECONDS = 0.05
-"""How often it is checked whether they have stopped, in seconds."""
+"""Interval at which it is checked whether these processors have stopped, in seconds."""
 STOP_SECONDS = 0.5
-"""Maximum time in which a brain has to stop."""
+"""Maximum time for a brain to stop, in seconds."""
 
 
 class SessionHost(Protocol):
-    """What a run needs of its failover. All methods but `forward` are called in the step in which the brain acts."""
+    """The part of the failover that a run needs. All methods except `forward` are called synchronously, as soon as the
+    brain acts."""
 
     changed: Wakeup
     """Set when there is something to decide."""
 
     def on_frame(self, run: BrainSession, frame: Frame) -> None:
-        """Note a frame that the brain has made; it is still on its way."""
+        """Note a frame of the brain, before it is forwarded."""
 
     def on_interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
         """Pass on an interrupt, a hold or a resume of the brain."""
@@ -73,17 +74,17 @@ class SessionHost(Protocol):
         """Note that a part of the brain has failed."""
 
     def on_user_entry(self, run: BrainSession) -> None:
-        """Note that the brain has written down something new of the user."""
+        """Note that the brain has recorded new words of the user."""
 
     async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
-        """Send a frame into the graph; through the outlet of its response, if it belongs to one."""
+        """Send a frame into the outer graph: through the outlet of its response, if it belongs to one."""
 
     def begin_reply(self) -> Outlet[Any]:
-        """Begin a response in the graph."""
+        """Begin a response in the outer graph, and return its outlet."""
 
 
 class BrainSession:
-    """A brain at work, from its start until it is left, fails, or ends.
+    """One run of a brain, from its start until the failover leaves it, or it fails or ends.
 
     Args:
         host: The failover's exchange.
@@ -91,7 +92,8 @@ class BrainSession:
         brain: The processor that runs.
         ids: The ids of this run.
         history: The conversation that all brains share.
-        before: The run before of the same brain. Processors serve one session at a time, so this one waits for its end.
+        before: The earlier run of the same brain, if any. Processors serve one session at a time, so this run waits for
+            its end.
     """
 
     def __init__(
@@ -105,17 +107,17 @@ class BrainSession:
     ) -> None:
         self.index = index
         self.error: Exception | None = None
-        """The exception that ended it; None without one."""
+        """The exception that ended the run; None if there was none."""
         self.started = False
-        """Whether its task has been started."""
+        """Whether the task of the run has been started."""
         self.is_probe = False
-        """Whether it only shows that it could take over the conversation."""
+        """Whether the run only tests whether the brain could take over the conversation."""
         self.over = False
-        """Whether it has ended, for any reason."""
+        """Whether the run has ended, for any reason."""
         self.left = False
-        """Whether the failover has left it. Its frames are then not forwarded."""
+        """Whether the failover has left this run. Its frames are then not forwarded."""
         self.blocked = False
-        """Whether it waits for room in the graph below."""
+        """Whether the run waits for room in the processors below the failover."""
         self.started_at = anyio.current_time()
         self.open_responses: dict[str, None] = {}
         """Responses that have begun in the graph, and have neither ended nor been interrupted."""
@@ -124,7 +126,7 @@ class BrainSession:
         self.last_response_failed = False
         """Whether the latest response that ended in the graph had failed."""
         self.open_speech: dict[str, None] = {}
-        """Items of the user's speech whose start was sent to the graph, and whose end was not."""
+        """Items of the user's speech whose start was sent to the graph, but not their end."""
         self.ids = ids
         self.history = HistoryView(history, ids, lambda: host.on_user_entry(self))
         self.application_calls: set[str] = set()
@@ -150,34 +152,34 @@ class BrainSession:
 
     @property
     def running(self) -> tuple[Graph, Session] | None:
-        """Its graph and its session; None while it has none."""
+        """The brain's graph and its session; None before and after the session."""
         return None if self._session is None else (self._graph, self._session)
 
     @property
     def reconnecting(self) -> bool:
-        """Whether it has no connection, and works on it."""
+        """Whether the brain has lost its connection and is restoring it."""
         return not all(brain.ready for brain in self._brains)
 
     @property
     def ready(self) -> bool:
-        """Whether it can take part in the conversation now."""
+        """Whether the brain can take part in the conversation now."""
         return self._session is not None and not self.reconnecting
 
     @property
     def waiting(self) -> tuple[Frame, ...]:
-        """Frames of the user that it has not taken."""
+        """Frames of the user that the brain has not taken yet."""
         return tuple(self._queue)
 
     @property
     def full(self) -> bool:
-        """Whether too many frames wait for it."""
+        """Whether the maximum number of frames waits for the brain."""
         return len(self._queue) > MAX_WAITING
 
     @property
     def speaks(self) -> bool:
-        """Whether it has a voice."""
-        # The last voice counts: in a graph with a realtime model that writes and a voice below, the sound comes from
-        # the voice.
+        """Whether the brain sends sound."""
+        # The last processor that sends sound decides. For example, a realtime model may write text for a text-to-speech
+        # part below it.
         voices = [part for part in self.parts if part.contract.promises(Audio)]
         if not voices:
             return False
@@ -199,20 +201,21 @@ class BrainSession:
     # Its life -----------------------------------------------------------------------------------------------------
 
     async def run(self, share_runner: Callable[[ToolRunner], SharedToolRunner]) -> None:
-        """Run until it is over. What it raises is stored in `error`.
+        """Run the brain until it ends. An exception is stored in `error`, and not raised.
 
         Args:
-            share_runner: Makes the runner that the brain uses instead of its own.
+            share_runner: Creates the tool runner that the brain uses instead of its own.
         """
         if self._before is not None:
             await self._before._gone.wait()
             self._before = None
-            await wait_at_most(self._release, RELEASE_SECONDS)  # that it is still leaving is not a failure of this run
+            await wait_at_most(self._release, RELEASE_SECONDS)  # a timeout here is not a failure of this run
         tool_users = [
             part for part in self.parts if isinstance(part, RunsTools) and isinstance(part.runner, ToolRunner)
         ]
         try:
-            # Lent only while it runs. The brain belongs to the application, which may use it again elsewhere.
+            # These are replaced only for the time of the run, because the application owns the brain and may use it
+            # elsewhere later.
             for brain in self._brains:
                 brain.history = self.history
             for user in tool_users:
@@ -220,8 +223,7 @@ class BrainSession:
                 self.runners.append(shared)
                 user.runner = shared
             with self._scope:
-                # Its own session contains the failure: whatever the brain raises ends this session, and nothing
-                # outside.
+                # An exception of the brain ends this inner session only.
                 async with self._graph.session(cancel_seconds=STOP_SECONDS) as session:
                     await self._serve(session)
         except Exception as error:
@@ -230,7 +232,7 @@ class BrainSession:
         finally:
             for brain in self._brains:
                 brain.history = self._shared_history
-            # The run may have failed before all of them were replaced.
+            # The run may have failed before all runners were replaced, so the lists may differ in length.
             for user, shared in zip(tool_users, self.runners, strict=False):
                 user.runner = shared.runner
             self.over = True
@@ -244,8 +246,8 @@ class BrainSession:
 
     async def _serve(self, session: Session) -> None:
         if not self.ids.is_first:
-            session.interrupt("another run begins")  # a brain that has run before drops what it was about
-            session.begin_response()  # what another brain has said may still be heard, and be interrupted
+            session.interrupt("another run begins")  # a brain that has run before drops its unfinished work
+            session.begin_response()  # sound of another brain may still be heard, and be interrupted
         self._session = session
         self._host.changed.set()
         async with anyio.create_task_group() as group:
@@ -254,14 +256,14 @@ class BrainSession:
                 self.report(frame)
             async for frame in session:
                 await self._forward(frame)
-            # The brain has ended, so nothing is left to feed.
+            # The brain has ended and takes no more frames.
             group.cancel_scope.cancel()
 
     async def _feed(self, session: Session) -> None:
         while True:
             while self._queue:
                 await session.send(self.ids.frame_inward(self._queue.popleft()))
-            # Here and not in `end`: what still waits was said before the end.
+            # Checked here and not in `end`, because the frames that still wait were sent before the end.
             if self._ending:
                 session.end()
                 return
@@ -269,14 +271,15 @@ class BrainSession:
 
     def leave(self) -> None:
         """Stop the brain. From now on its frames and its entries in the history are discarded."""
-        # Cut off first, cancelled second. A brain may take its time to stop, and what it does meanwhile must not count.
+        # Mark the run as left before cancelling it. A brain may need time to stop, and its frames of that time must not
+        # count.
         self.left = self.history.closed = True
         for runner in self.runners:
             runner.leave()
         self._scope.cancel()
 
     def end(self) -> None:
-        """End the brain's input. The brain finishes what is under way."""
+        """End the brain's input. The brain finishes its present answer."""
         self._ending = True
         self._queue_changed.set()
 
@@ -294,7 +297,7 @@ class BrainSession:
         if self._session is None:
             self._early.append(frame)
             return
-        with suppress(Exception):  # the session has failed or ended; its own task reports that
+        with suppress(Exception):  # the session may have failed or ended; its own task reports that
             self._session.offer(self.ids.frame_inward(frame))
 
     def interrupt(self, reason: str) -> None:
@@ -302,8 +305,8 @@ class BrainSession:
         self.open_responses.clear()
         if self._session is None:
             return
-        # The brain's session interrupts `_Below` within this call. The flag tells that echo from an interrupt of the
-        # brain itself, which the graph does not know yet.
+        # The brain's session interrupts `_Below` within this call. The flag distinguishes this from an interrupt of the
+        # brain itself, which must be passed on to the outer graph.
         self._interrupting = True
         try:
             with suppress(Exception):  # as above
@@ -314,12 +317,12 @@ class BrainSession:
     # From the brain -----------------------------------------------------------------------------------------------
 
     def on_frame(self, frame: Frame) -> None:
-        """Note a frame that the brain has made."""
+        """Note a frame of the brain."""
         if not self.left:
             self._host.on_frame(self, frame)
 
     def on_urgent(self, frame: Interrupt | Hold | Resume) -> None:
-        """Pass on an interrupt, a hold or a resume; but not an interrupt that comes from above."""
+        """Pass on an interrupt, a hold or a resume of the brain, but not an interrupt that came from above."""
         if not (self.left or self._interrupting or self._session is None):
             if isinstance(frame, Interrupt):
                 self.open_responses.clear()
@@ -331,22 +334,24 @@ class BrainSession:
             self._host.on_part_failed(self, frame)
 
     async def _forward(self, frame: Frame) -> None:
-        """Send a frame into the graph, in the graph's epochs: one epoch here is one response there."""
-        if self.left or isinstance(frame, Interrupt | Hold | Resume):  # these were passed on at once
+        """Send a frame into the outer graph, whose epochs are its own: each epoch of the brain is one response
+        there."""
+        if self.left or isinstance(frame, Interrupt | Hold | Resume):  # urgent frames were passed on at once
             return
         if isinstance(frame, Audio) and not frame.response_id:
-            return  # the user's own
+            return  # a frame of the user
         outlet = None
         if frame.delivery is Delivery.STREAM and frame.epoch != LIVE:
             outlet = self._outlet_for(frame.epoch)
             frame = frame.stamped(outlet.epoch)
             if outlet.stale:
                 return
-        # Stamped at its beginning and not at its first sound, so that an interrupt between the two expires it.
+        # The response gets its epoch at its beginning and not at its first sound, so that an interrupt between the two
+        # drops it.
         elif isinstance(frame, ResponseStarted) and self._session is not None:
             self._outlet_for(self._session.epoch)
         self._note(frame)
-        # A brain that waits for room below is not silent, see `Failover._silence_deadline`.
+        # A brain that waits for room below does not count as silent; see `Failover._silence_deadline`.
         self.blocked = True
         await self._host.forward(self, frame, outlet)
         self.blocked = False
@@ -368,8 +373,8 @@ class BrainSession:
                 self.open_speech.pop(item_id, None)
 
     def _outlet_for(self, epoch: int) -> Outlet[Any]:
-        # The numbers of two sessions have nothing to do with each other, so they are never compared. One epoch of the
-        # brain is one outlet of the graph, which knows its own.
+        # Epoch numbers of two sessions are unrelated and are never compared. Each epoch of the brain gets one outlet of
+        # the outer graph, which has that graph's epoch.
         if self._outlet is None or epoch != self._epoch:
             self._epoch, self._outlet = epoch, self._host.begin_reply()
         return self._outlet
@@ -390,7 +395,7 @@ class _FitAudio(Processor):
         if (allowed is None or frame.rate in allowed) and channels in (None, frame.channels):
             yield frame
             return
-        # Made when it is needed, as it needs an extra that a brain of the same rate does without.
+        # Created only when it is needed, because it needs an extra.
         if self._resample is None:
             self._resample = Resample(frame.rate if allowed is None else allowed[0], channels)
         for each in self._resample.process(frame):
@@ -399,7 +404,7 @@ class _FitAudio(Processor):
 
 
 class _Below(Processor):
-    """Stands below the brain, and sees its frames in the step in which they are made."""
+    """Stands directly below the brain, and reports each of its frames as soon as it is sent."""
 
     name = "failover below"
 

@@ -1,4 +1,4 @@
-"""The brains of a failover: the processors that run, and the frames that all of them take and send."""
+"""`Candidate`: one of the brains of a failover. Also the contract and the audio format of all brains together."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ from ._breaker import Breaker
 __all__ = ["BrainSource", "Candidate", "output_format", "union_contract"]
 
 BrainSource = Processor | Brain | Callable[[], Processor | Brain]
-"""A brain, or a function that makes one."""
+"""A brain, or a function that creates one."""
 
 
 class Candidate:
     """One of the brains of a failover.
 
     Args:
-        source: The brain, or a function that makes one for each run.
+        source: The brain, or a function that creates one for each run.
     """
 
     def __init__(self, source: BrainSource) -> None:
         self.breaker = Breaker(1, 1.0, 1.0)
-        """Replaced at the start of each session."""
+        """The circuit breaker of this brain. It is replaced at the start of each session."""
         self.run: BrainSession | None = None
         """The latest run."""
-        # What is not a processor is a function: a `Brain` is a processor, which type checkers do not know.
+        # A source that is not a processor is a function. Every `Brain` is a processor, but type checkers do not know
+        # that.
         self._make = None if isinstance(source, Processor) else cast("Callable[[], object]", source)
         self.processor = as_processor(source if self._make is None else self._make())
         self.name = self.processor.name or type(self.processor).__name__
@@ -53,11 +54,12 @@ class Candidate:
 
     def take_processor(self) -> Processor:
         """Return the processor for the next run."""
-        # The one that was made by the constructor serves the first run. Its contract had to be known to link the graph.
+        # The constructor created a processor, because the graph can be linked only with its contract. It serves the
+        # first run.
         if self._used and self._make is not None:
             self.processor = as_processor(self._make())
         elif self._used and isinstance(self.processor, Cascade):
-            self.processor = self.processor.fresh()  # its processors keep the state of a call
+            self.processor = self.processor.fresh()  # a cascade's processors keep the state of a call
         self._used = True
         return self.processor
 
@@ -65,7 +67,7 @@ class Candidate:
 def union_contract(parts: Sequence[Processor]) -> Contract:
     """Return the contract of all processors of all brains together, with what a failover adds."""
     kinds = {kind for part in parts for kind in part.contract.takes}
-    # The brain's session makes its own interrupts and its own end. Those of the graph are handled by the failover.
+    # The brain's session has its own interrupts and its own end. The failover handles those of the outer graph.
     takes = {kind for kind in kinds if kind.delivery not in (Delivery.URGENT, Delivery.LAST)}
     gives = {kind for part in parts for kind in part.contract.gives if kind.delivery is not Delivery.LAST}
     own: set[type[Frame]] = {Interrupt, Failure, ResponseEnded, SpeechStopped, BrainSwitched}
@@ -80,19 +82,19 @@ def union_contract(parts: Sequence[Processor]) -> Contract:
 
 
 def output_format(brains: Sequence[Sequence[Processor]]) -> AudioFormat | None:
-    """Return the format of the sound that comes out of brains.
+    """Return the format of the sound that several brains send.
 
     Args:
         brains: The processors of each brain, from the top down.
 
     Returns:
-        One rate, or all rates that occur; None if the format of a brain is not known.
+        The rates and channels of all brains; None if the format of a brain is not known.
     """
     voices = [
         next((part.audio_out for part in reversed(parts) if part.contract.promises(Audio)), None) for parts in brains
     ]
     known = [voice for voice in voices if voice is not None]
-    # A wrong format would be refused when the graph is linked. An unknown one is checked when sound comes.
+    # A wrong format would be refused when the graph is linked, while an unknown format is checked when sound comes.
     if len(known) < len(voices):
         return None
     rates = [rate for each in known for rate in ((each.rates,) if isinstance(each.rates, int) else each.rates or ())]

@@ -44,18 +44,18 @@ from ._turn_state import REQUESTS, TurnState
 __all__ = ["FailoverExchange"]
 
 MAX_RUNNERS = 16
-"""How many runners of brains that have been left are remembered, because their tools may still run."""
+"""Number of tool runners of former brains that are kept, because their tools may still run."""
 
 
 class FailoverExchange:
-    """Passes frames between the graph and the brain that has the conversation, and knows what is still to be done.
+    """Passes frames between the outer graph and the active brain, and tracks which input is unanswered.
 
     Args:
         out: The failover's outlet.
         group: The task group of the session.
         history: The conversation that all brains share.
         changed: Set when there is something to decide.
-        backlog: What the user said and sent.
+        backlog: The user's input that has not been answered.
     """
 
     def __init__(
@@ -66,27 +66,27 @@ class FailoverExchange:
         self.backlog = backlog
         self.ledger = PlaybackLedger()
         self.active: BrainSession | None = None
-        """The run that has the conversation; None while it passes from one to another."""
+        """The run that has the conversation; None during a move to another brain."""
         self.external_ids: deque[str] = deque(maxlen=MAX_EXTERNAL_IDS)
-        """Ids that came from above the brains."""
+        """Ids that came from above the failover."""
         self.served = False
         """Whether the active run has completed a response."""
         self.ended = False
-        """Whether nothing more comes from the user."""
+        """Whether the user's input has ended."""
         self._out = out
         self._group = group
         self._history = history
-        self._words: dict[str, str] = {}  # what the user said since the latest response began, by item
+        self._words: dict[str, str] = {}  # the user's words since the latest response began, by item
         self._configuration = Configure()
         self._turn_control: TurnControl | None = None
         self._activity: AgentActivity | None = None
-        self._orphans: set[str] = set()  # calls without a result, of brains that have been left
-        self._answer_waits = False  # an answer waits for the results of these
+        self._orphans: set[str] = set()  # open calls of former brains
+        self._answer_waits = False  # whether an answer waits for the results of the orphaned calls
         self._runners: deque[SharedToolRunner] = deque(maxlen=MAX_RUNNERS)
 
     @property
     def is_pause(self) -> bool:
-        """Whether neither side speaks or is about to, and nothing is heard."""
+        """Whether neither side speaks, no answer is due, and no sound is being played."""
         return self.turn.is_pause and not (self.ledger.playing or self._answer_waits)
 
     # From the graph -----------------------------------------------------------------------------------------------
@@ -109,9 +109,9 @@ class FailoverExchange:
     def _take_input(self, frame: Frame) -> None:
         """Take a frame of the user."""
         backlog, run = self.backlog, self.active
-        # After a lost connection the brain hears again once it is ready and has taken what was waiting for it.
-        if backlog.deaf and run is not None and run.ready and not run.waiting:
-            backlog.deaf = False
+        # After a lost connection, the brain receives sound again once it is ready and has taken all waiting frames.
+        if backlog.disconnected and run is not None and run.ready and not run.waiting:
+            backlog.disconnected = False
         backlog.add(frame)
         if not isinstance(frame, Audio):
             if item_id := item_id_of(frame):
@@ -127,7 +127,7 @@ class FailoverExchange:
             run.put(frame)
 
     def _take_report(self, frame: Frame) -> None:
-        """Take a frame from below, and pass it to the brain that it is about."""
+        """Take a frame from below, and pass it to the brain that it concerns."""
         run = self.active
         if isinstance(frame, Played):
             self.ledger.on_played(frame)
@@ -139,7 +139,7 @@ class FailoverExchange:
             self._activity = frame
         elif isinstance(frame, ToolResult):
             self.turn.on_tool_result(frame.call_id)
-            # The brain that made the call is gone. The present one has never heard of it.
+            # The brain that made the call has been left. The present brain does not know the call.
             if frame.call_id in self._orphans:
                 self._on_orphan_result(frame.call_id, frame)
                 return
@@ -150,22 +150,22 @@ class FailoverExchange:
     # From a run ---------------------------------------------------------------------------------------------------
 
     def on_frame(self, run: BrainSession, frame: Frame) -> None:
-        """Note a frame that a brain has made."""
+        """Note a frame of a brain."""
         if run is self.active:
             self.turn.on_brain_frame(frame, self.backlog.count, lambda: run.reconnecting)
-            # Audio is by far the most frequent frame, and changes nothing below.
+            # Audio is by far the most frequent frame, and needs none of the steps below.
             if isinstance(frame, Audio):
                 return
             self._follow_speech(frame)
             if isinstance(frame, ResponseEnded):
-                # After a failure, what was said may be an apology that has overtaken the transcript of the speech that
-                # failed. The next brain needs the sound of that speech.
+                # After a failure, the response may be an apology that was sent before the transcript of the user's
+                # speech. Then the next brain still needs the sound of that speech.
                 if not (self.turn.failed_since_speech and self.backlog.speech):
                     self.backlog.on_answered(self.turn.mark)
             elif isinstance(frame, ResponseStarted):
                 self._words.clear()
             elif isinstance(frame, Disconnected):
-                self.backlog.deaf = True
+                self.backlog.disconnected = True
         self.changed.set()
 
     def _follow_speech(self, frame: Frame) -> None:
@@ -179,7 +179,7 @@ class FailoverExchange:
 
     def on_interrupt(self, run: BrainSession, frame: Interrupt | Hold | Resume) -> None:
         """Pass on an interrupt, a hold or a resume of a brain."""
-        # A run that was left may still act until its cancellation has reached it.
+        # A run that was left may still send frames until it is cancelled.
         if run is not self.active:
             return
         if isinstance(frame, Interrupt):
@@ -202,17 +202,17 @@ class FailoverExchange:
                 self._out.offer(frame)
 
     def on_user_entry(self, run: BrainSession) -> None:
-        """Note that a brain has written down something new of the user."""
+        """Note that a brain has recorded new words of the user."""
         if run is self.active:
             self.turn.on_user_entry()
 
     def begin_reply(self) -> Outlet[Any]:
-        """Begin a response in the graph."""
+        """Begin a response in the outer graph, and return its outlet."""
         return self._out.reply()
 
     async def forward(self, run: BrainSession, frame: Frame, outlet: Outlet[Any] | None) -> None:
         """Send a frame of a brain into the graph."""
-        # A brain that was left may be cancelled late. Its frames must not reach the user beside those of the next one.
+        # A former brain may be cancelled late. Its frames must not be mixed with those of the next brain.
         if run is not self.active:
             return
         self.ledger.on_frame(frame)
@@ -221,8 +221,8 @@ class FailoverExchange:
         await (outlet or self._out).send(frame)
 
     def interrupt_below(self, reason: str) -> None:
-        """Interrupt what is being heard."""
-        # The engine may know the cause already, and then the epoch stays.
+        """Interrupt the sound that is being played."""
+        # If the engine has already been interrupted for the same cause, the epoch does not change.
         before = self._out.epoch
         self._out.offer(Interrupt(reason=reason))
         if self._out.epoch != before:
@@ -231,7 +231,7 @@ class FailoverExchange:
     # From one run to the next -------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Note that nothing more comes from the user."""
+        """Note that the user's input has ended."""
         self.ended = True
         if self.active is not None:
             self.active.end()
@@ -240,13 +240,13 @@ class FailoverExchange:
         """Take the conversation from a run. Its further frames are ignored."""
         self.active = None
         running = {run.ids.outward(call_id) for runner in run.runners for call_id in runner.running}
-        # The tools run on, and the application may still answer its calls. The next brain needs their results before it
-        # answers.
+        # Tools continue to run, and the application may still answer its calls. The next brain needs their results
+        # before it answers.
         self._orphans |= running | (self.turn.calls.keys() & run.application_calls)
         run.leave()
 
     def begin(self, run: BrainSession) -> None:
-        """Hand the conversation to a run."""
+        """Make a run the active one."""
         self.active = run
         self.turn.speaks = run.speaks
         if self._turn_control is not None:
@@ -257,9 +257,9 @@ class FailoverExchange:
             run.report(self._activity)
 
     def hand_over(self, old: BrainSession, new: BrainSession) -> None:
-        """Send the new run everything that the old one has not dealt with, and have it answer."""
-        # First what the old brain knew, then what it had not dealt with. So the new brain reads the conversation in
-        # order.
+        """Send the new run all input that the old one has not handled, and make it answer."""
+        # First complete the history with what the old brain knew, then replay what it had not handled. So the new brain
+        # reads the conversation in order.
         self._complete_history(old)
         turn, waiting = self.turn, old.waiting
         speech_ended = bool(self.backlog.speech) and not turn.speaking
@@ -268,15 +268,15 @@ class FailoverExchange:
         self.begin(new)
         for frame in replay:
             new.put(frame)
-        # One of three makes the new brain answer: a request among the frames, the end of speech, or a request that is
-        # made here. Two of them would make it answer twice.
+        # One of three things makes the new brain answer: a request among the frames, the end of speech, or a request
+        # from here. Two of them would make it answer twice.
         if any(isinstance(frame, REQUESTS) for frame in replay):
             turn.expect_answer(by_speech=False)
         elif speech_ended:
             turn.expect_answer(by_speech=True)
         elif turn.owes_answer:
-            # An answer without the results of running tools would be wrong, so it is requested when the last result is
-            # there.
+            # An answer without the results of running tools would be wrong, so it is requested when the last result has
+            # come.
             self._answer_waits = bool(self._orphans)
             if not self._answer_waits:
                 self._request_answer(new)
@@ -284,9 +284,9 @@ class FailoverExchange:
             new.end()
 
     def _complete_history(self, old: BrainSession) -> None:
-        """Write down words that are known and not written; remove items that will be transcribed again."""
+        """Record words that are known but not in the history; remove items that will be transcribed again."""
         for item_id in self.backlog.speech:
-            # The next brain gets their sound and writes them down itself.
+            # The next brain gets the sound of these items and transcribes it itself.
             self._history.forget(item_id)
             self._words.pop(item_id, None)
         for item_id, text in self._words.items():
@@ -296,14 +296,14 @@ class FailoverExchange:
         self._words.clear()
 
     def _request_answer(self, run: BrainSession) -> None:
-        """Have a brain answer what is in the conversation."""
+        """Make a brain answer the conversation as it is."""
         frame: Frame = Respond()
-        if not run.answers_requests:  # such a brain answers only what it is told: tell it the user's last words again
+        if not run.answers_requests:  # such a brain answers only input, so the user's last words are sent to it again
             entries = list(self._history)
             last = next((entry for entry in reversed(entries) if entry.role == "user" and entry.text), None)
             if last is None:
                 return
-            # The brain writes the words down again, so they are removed here. Pictures stay.
+            # The brain records the words again, so they are removed here. Pictures stay.
             frame, last.text = UserText(text=last.text), ""
             if not last.worth:
                 self._history.discard(last)
@@ -331,7 +331,7 @@ class FailoverExchange:
             runner.interrupt()
 
     def _on_orphan_result(self, call_id: str, result: ToolResult | None) -> None:
-        """Send the result of a left brain's call to the present one. It answers when all results are there."""
+        """Send the result of a former brain's call to the present brain. It answers when all results have come."""
         self._orphans.discard(call_id)
         run = self.active
         if result is None:
@@ -346,7 +346,7 @@ class FailoverExchange:
 
 
 def _merge(before: Configure, frame: Configure) -> Configure:
-    """Return all that has been configured, the latest of each."""
+    """Return a `Configure` with the latest value of each setting."""
     return Configure(
         instructions=before.instructions if frame.instructions is None else frame.instructions,
         tools=before.tools if frame.tools is None else frame.tools,

@@ -1,4 +1,4 @@
-"""The shared conversation as one run of a brain sees it."""
+"""`HistoryView`: the shared conversation, for one run of a brain."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from ._ids import RunIds
 __all__ = ["HistoryView"]
 
 MAX_OWN_ENTRIES = 64
-"""How many of its newest entries a view remembers."""
+"""Number of the run's newest entries that a view remembers."""
 
 
 class HistoryView(History):
-    """A `History` over the entries of another one: all entries are visible, and the brain uses its own ids.
+    """A `History` on the entries of another one. All entries are visible, and the ids of the run are renamed.
 
     Each run of a brain uses its own view instead of the brain's history.
 
     Args:
         shared: The conversation that all brains share.
         ids: The ids of the run.
-        on_user_entry: Called when the brain has written down something new of the user.
+        on_user_entry: Called when the brain has recorded new words of the user.
     """
 
     def __init__(self, shared: History, ids: RunIds, on_user_entry: Callable[[], None]) -> None:
         super().__init__()
-        # The same list and not a copy: what any brain or the application writes is seen by all.
+        # This is the same list and not a copy, so all brains and the application see all entries.
         self.entries = shared.entries
         self.own: deque[Entry] = deque(maxlen=MAX_OWN_ENTRIES)
         """The newest entries that this run wrote."""
         self.closed = False
-        """Whether the brain has been left. What it writes from then on is discarded."""
+        """Whether the brain has been left. Then all that it writes is discarded."""
         self._shared = shared
         self._ids = ids
         self._on_user_entry = on_user_entry
 
     def has_user_text(self, text: str) -> bool:
-        """Return whether this run wrote down words of the user."""
+        """Return whether this run has recorded these words of the user."""
         return any(entry.role == "user" and text.strip() in entry.text for entry in self.own)
 
     def has_picture(self, data: object) -> bool:
-        """Return whether this run wrote down a picture."""
+        """Return whether this run has recorded this picture."""
         return any(picture.data == data for entry in self.own for picture in entry.pictures)
 
     def discard_if_empty(self, entry: Entry) -> None:
-        """Remove an entry from the shared conversation if a model learns nothing from it."""
+        """Remove an entry from the shared conversation if it tells a model nothing."""
         if not entry.worth:
             self._shared.discard(entry)
 
@@ -59,15 +59,15 @@ class HistoryView(History):
         return self._shared.statistics()
 
     def system(self, text: str, item_id: str = "") -> Entry:
-        """Add something that the model should know and that nobody has said."""
+        """Add information for the model that neither the user nor the agent has said."""
         return self._note(self._target.system(text, self._ids.outward(item_id)))
 
     def user(self, text: str, item_id: str = "") -> Entry:
-        """Write down what the user said or typed."""
+        """Record what the user said or typed."""
         return self._note(self._target.user(text, self._ids.outward(item_id)))
 
     def begin(self, item_id: str) -> Entry:
-        """Keep a place for an item of the user whose words are not known yet."""
+        """Add an empty entry for an item of the user whose words are not known yet."""
         return self._note(self._target.begin(self._ids.outward(item_id)))
 
     def show(self, picture: Picture, item_id: str = "") -> Entry:
@@ -84,11 +84,11 @@ class HistoryView(History):
         self._target.correct(text, self._ids.outward(item_id), self._ids.outward(response_id))
 
     def set_heard(self, text: str, item_id: str = "", response_id: str = "") -> None:
-        """Write down which part of an item of the agent was heard."""
+        """Record which part of an item of the agent was heard."""
         self._target.set_heard(text, self._ids.outward(item_id), self._ids.outward(response_id))
 
     def call(self, call_id: str, name: str, arguments: str, response_id: str = "") -> Entry:
-        """Write down a tool call."""
+        """Record a tool call."""
         ids = self._ids
         return self._note(self._target.call(ids.outward(call_id), name, arguments, ids.outward(response_id)))
 
@@ -97,12 +97,12 @@ class HistoryView(History):
         return self._target.find_call(self._ids.outward(call_id))
 
     def result(self, call_id: str, output: str) -> Entry | None:
-        """Write down the result of a call: of this run if there is such a call, and else of another run."""
+        """Record the result of a call of this run, or else of another run."""
         # A result may belong to a call that another brain has made.
         return self._target.result(self._ids.outward(call_id), output) or self._target.result(call_id, output)
 
     def remember(self, *args: Any, **options: Any) -> Entry | None:
-        """Add something that was not said here. Its ids come from above the brains, so they stay as they are."""
+        """Add an entry that was not said in this session. Its ids come from the application and are not renamed."""
         return self._target.remember(*args, **options)
 
     def forget(self, item_id: str) -> None:
@@ -124,7 +124,7 @@ class HistoryView(History):
 
     @property
     def _target(self) -> History:
-        # A history that nobody reads. So the brain needs no check before each of its writes.
+        # A closed view writes into an empty history that is not read. So no method has to check whether it is closed.
         return History() if self.closed else self._shared
 
     def _note(self, entry: Entry) -> Entry:

@@ -1,4 +1,4 @@
-"""`PlaybackLedger`: what was heard of brains that have been left, which can no longer correct the conversation."""
+"""`PlaybackLedger`: records what was heard of former brains, which can no longer correct the history themselves."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from ._history_view import HistoryView
 __all__ = ["PlaybackLedger"]
 
 MAX_ITEMS = 64
-"""How many items of responses are followed."""
+"""Number of items of responses that are tracked."""
 
 
 class _PlayedItem:
     """One item of a response, as it was sent to the graph."""
 
     def __init__(self) -> None:
-        self.text = ""  # given so far
+        self.text = ""  # the text so far
         self.heard = ""
         self.has_sound = self.over = self.complete = False
         self.entry: Entry | None = None  # the entry to correct, once its brain has been left
-        self.history: HistoryView | None = None  # that of the entry
+        self.history: HistoryView | None = None  # the view that wrote the entry
 
 
 class PlaybackLedger:
-    """Follows what is sent to the graph, and how much of it is heard.
+    """Tracks the responses that are sent to the outer graph, and which of their words are heard.
 
-    A `Spoken` below the failover reports what is heard. Until it shows that it exists, this works it out from the
+    A `Spoken` below the failover reports the heard words. Until its first report, this class computes them from the
     `Played` frames of the sink, with its own `Spoken`.
     """
 
     def __init__(self) -> None:
         self.changed = Wakeup()
-        """Set when more is known. For one waiter."""
+        """Set when there is a new report. One task may wait for it."""
         self._items: dict[tuple[str, str], _PlayedItem] = {}
         self._spoken: Spoken | None = Spoken()
         self._has_reports = False
 
     @property
     def playing(self) -> bool:
-        """Whether something is being heard, or will be."""
+        """Whether sound is being played, or waits to be played."""
         return self._has_reports and any(item.has_sound and not item.over for item in self._items.values())
 
     @property
     def undecided(self) -> bool:
-        """Whether a report is still missing for an item of a brain that has been left."""
+        """Whether a report is still missing for an item of a former brain."""
         return any(item.entry and not (item.over or item.complete) for item in self._items.values())
 
     async def decided(self) -> None:
@@ -56,7 +56,7 @@ class PlaybackLedger:
             await self.changed.wait()
 
     def on_frame(self, frame: Frame) -> None:
-        """Note a frame that a brain sends to the graph."""
+        """Note a frame that a brain sends to the outer graph."""
         if isinstance(frame, Audio | Text) and frame.response_id:
             item = self._items.setdefault((frame.response_id, frame.item_id), _PlayedItem())
             if isinstance(frame, Text):
@@ -71,10 +71,10 @@ class PlaybackLedger:
         self._feed_spoken(frame)
 
     def on_interrupt(self, epoch: int) -> None:
-        """Note an interrupt: what has not been heard yet never will be."""
+        """Note an interrupt. The rest of the interrupted responses will not be heard."""
         self._feed_spoken(Interrupt(epoch=epoch))
         for item in self._items.values():
-            # A complete answer is played to its end, unless this interrupt cuts it.
+            # A complete answer would have been played to its end without this interrupt.
             item.complete = False
         self.changed.set()
 
@@ -99,15 +99,15 @@ class PlaybackLedger:
         self.changed.set()
 
     def leave(self, history: HistoryView, *, speaks: bool) -> None:
-        """Mark the entries of a brain that has been left: only what is or will be heard is remembered.
+        """Limit the entries of a brain that is being left to the words that were heard or will be heard.
 
-        An entry of which nothing is heard is removed, as soon as that is known.
+        An entry of which nothing is heard is removed as soon as that is known.
 
         Args:
             history: The brain's view of the conversation.
-            speaks: Whether the brain has a voice.
+            speaks: Whether the brain sends sound.
         """
-        # Only what this run wrote. The entries of earlier brains were settled when these were left.
+        # Only the entries of this run. Those of earlier brains were handled when these were left.
         for entry in history.own:
             if entry.role != "assistant" or entry.heard is not None:
                 continue

@@ -1,4 +1,4 @@
-"""Tools that continue to run after the brain that called them has been left."""
+"""`SharedToolRunner`: keeps tools running after the failover has left the brain that called them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Emit = Callable[[Frame], Awaitable[None]]
 
 
 class _PendingCall:
-    """A call that the brain waits for, or has waited for until it was left."""
+    """A call for whose result the brain waits, or waited until it was left."""
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
@@ -33,9 +33,9 @@ class SharedToolRunner(ToolRunner):
 
     Args:
         runner: The brain's own runner.
-        group: Where the tools run.
-        emit_late: Awaited with each frame that a tool sends after the brain was left.
-        on_orphan: Awaited with a call whose brain was left, and its result or None.
+        group: The task group in which the tools run.
+        emit_late: An async function that is called with each frame of a tool after the brain was left.
+        on_orphan: An async function that is called with a call whose brain was left, and its result or None.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SharedToolRunner(ToolRunner):
         return self.runner.knows(call)
 
     def cancel(self, call_id: str) -> bool:
-        """Cancel a call. Returns whether it was running."""
+        """Cancel a call. Return whether it was running."""
         return self.runner.cancel(call_id)
 
     def interrupt(self) -> tuple[str, ...]:
@@ -84,17 +84,17 @@ class SharedToolRunner(ToolRunner):
         """Mark the brain as left: it no longer waits for results."""
         self._left = True
         for pending in self._pending:
-            if pending.done.is_set():  # the brain was left before it could take the result
+            if pending.done.is_set():  # the brain was left before it received the result
                 self._group.start_soon(self._on_orphan, pending.call, pending.result)
 
     async def run(self, call: ToolCall, emit: Emit) -> ToolResult | None:
-        """Run a call, as `ToolRunner.run`."""
+        """Run a call, as `ToolRunner.run` does."""
         if self.runner.knows(call):
             return await self.runner.run(call, emit)
         return await self.finish(self.begin(call, emit))
 
     def begin(self, call: ToolCall, emit: Emit) -> RunningCall:
-        """Note a call, as `ToolRunner.begin`."""
+        """Register a call, as `ToolRunner.begin` does."""
 
         async def emit_in_time(frame: Frame) -> None:
             await (self._emit_late if self._left else emit)(frame)
@@ -104,9 +104,10 @@ class SharedToolRunner(ToolRunner):
         return running
 
     async def finish(self, running: RunningCall) -> ToolResult | None:
-        """Run a call that `begin` returned, as `ToolRunner.finish`. Cancelling this does not cancel the tool."""
+        """Run a call that `begin` has registered, as `ToolRunner.finish` does. Cancelling this does not cancel the
+        tool."""
         pending = self._running_calls.pop(running)
-        # In the failover's group and not here: the brain's task, which waits below, ends with the brain.
+        # The tool runs in the failover's task group, because the brain's task, which waits below, ends with the brain.
         self._pending.append(pending)
         self._group.start_soon(self._work, running, pending)
         await pending.done.wait()

@@ -1,4 +1,4 @@
-"""`TurnState`: whether an answer is due, and what the brain has done about it."""
+"""`TurnState`: tracks whether an answer of the brain is due, and whether the brain has failed to give it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from bargein.pipeline import (
 from bargein.processors import Commit, Turn
 from bargein.services.frames import Connected, Disconnected, Respond, Say, ToolFinished, ToolProgress, ToolStarted
 
-__all__ = ["DEAF", "REQUESTS", "TurnState"]
+__all__ = ["NOT_HEARD", "REQUESTS", "TurnState"]
 
-DEAF = "it failed to hear the user"
+NOT_HEARD = "it failed to hear the user"
 """The fault of a brain whose speech-to-text part failed."""
 
 REQUESTS = (UserText, Commit, Turn, Respond, Say)
@@ -33,68 +33,68 @@ TOOL_FRAMES = (ToolStarted, ToolProgress, ToolFinished)
 
 
 class _OpenReply:
-    """A response that is being made."""
+    """A response in progress."""
 
     def __init__(self, covers: int, mark: int) -> None:
-        self.covers = covers  # how many requests there were when it began
-        self.mark = mark  # the newest frame of the user at that time
+        self.covers = covers  # number of requests when it began
+        self.mark = mark  # number of the user's newest frame at that time
         self.has_sound = self.ends_in_call = False
 
 
 class TurnState:
-    """Follows the frames of the user and of the brain, and says whether an answer is due. It awaits nothing."""
+    """Tracks the frames of the user and of the brain, and tells whether an answer is due. It never awaits."""
 
     def __init__(self) -> None:
         self.fault = ""
-        """Why the brain must be left; empty while all is well."""
+        """Why the brain must be left; empty if it has not failed."""
         self.calls: dict[str, bool] = {}
         """Tool calls without a result, and whether the brain runs them itself."""
         self.speaks = True
-        """Whether the brain has a voice."""
+        """Whether the brain sends sound."""
         self.speaking: set[str] = set()
-        """The items that the user is speaking."""
+        """Ids of the items of speech that are in progress."""
         self.failed_since_speech = False
         """Whether a part of the brain has failed since the user began to speak."""
         self.mark = 0
         """The number of the user's newest frame that has been answered."""
         self.changed_at = anyio.current_time()
-        """When anything last happened."""
+        """Time of the latest event, in seconds."""
         self._requests = self._answered = 0
-        self._due_since: float | None = None  # when an answer became due that has not begun
-        self._due_by_speech = False  # because the user spoke, and the words are not known
-        self._sign_at = 0.0  # when the brain last showed that it works
-        self._part_failed = False  # a part of the brain has failed since the latest response began
+        self._due_since: float | None = None  # when the answer became due, until it begins
+        self._due_by_speech = False  # whether it is due only because the user spoke, with unknown words
+        self._sign_at = 0.0  # when the brain last sent anything
+        self._part_failed = False  # whether a part of the brain has failed since the latest response began
         self._replies: dict[str, _OpenReply] = {}
 
     @property
     def owes_answer(self) -> bool:
-        """Whether something of the user has not been answered."""
+        """Whether any input of the user has not been answered."""
         return self._requests > self._answered or bool(self._replies)
 
     @property
     def is_pause(self) -> bool:
-        """Whether neither side speaks or is about to."""
+        """Whether neither side speaks and no answer is due."""
         return not (self._replies or self.speaking or self.calls or self._due_since is not None)
 
     def silent_since(self) -> float:
-        """Return since when the brain has been silent although it should not be; infinity if it may be silent."""
-        # While the user speaks or a tool runs, the brain has nothing to say.
+        """Return since when the brain has been silent although an answer is due; infinity if it may be silent."""
+        # While the user speaks or a tool runs, no output of the brain is expected.
         if self.speaking or self.calls or (self._due_since is None and not self._replies):
             return math.inf
         return max(self._due_since or 0.0, self._sign_at if self._replies else 0.0)
 
     def add_request(self) -> None:
-        """Note that the user has said something new, or that an answer is asked for."""
+        """Note new words of the user, or a request for an answer."""
         self._requests += 1
         self.changed_at = anyio.current_time()
 
     def on_user_entry(self) -> None:
-        """Note that words of the user were written down. Late ones are those that are being answered."""
+        """Note that words of the user were recorded. They may belong to the response in progress."""
         self.add_request()
         if not self.speaking and self._due_since is None:
             for reply in self._replies.values():
-                # Nobody speaks and no other answer is due, so these are the words that the reply answers, transcribed
-                # late.
+                # Nobody speaks and no other answer is due, so these are the late transcript of the words that the
+                # response answers.
                 reply.covers = self._requests
 
     def expect_answer(self, *, by_speech: bool) -> None:
@@ -124,13 +124,14 @@ class TurnState:
         now = anyio.current_time()
         if isinstance(frame, ResponseStarted):
             self._replies[frame.response_id] = _OpenReply(self._requests, mark)
-            # A new response is a new chance: what failed before it is not held against it.
+            # Earlier failures of parts do not count against a new response.
             self._due_since, self._part_failed, self._sign_at = None, False, now
         elif isinstance(frame, Audio | Text):
             self._sign_at = now
             if (reply := self._replies.get(frame.response_id)) is not None:
                 reply.has_sound = reply.has_sound or isinstance(frame, Audio)
-                # Sound after a call may belong to words before it. Text after it is new: the response has gone on.
+                # Sound after a call may belong to words before the call. Text after a call is new, so the response
+                # continues.
                 reply.ends_in_call = reply.ends_in_call and isinstance(frame, Audio)
         elif isinstance(frame, ToolCall):
             self.calls[frame.call_id] = frame.handled
@@ -157,7 +158,8 @@ class TurnState:
         if call_id in self.calls:
             del self.calls[call_id]
             self._sign_at = anyio.current_time()
-            # The brain has all results now, so its silence counts from here, unless an interrupt withdrew the question.
+            # The brain has all results now, so its silence counts from here, unless an interrupt has ended the
+            # question.
             if not self._replies and not self.calls and self.owes_answer:
                 self.expect_answer(by_speech=False)
 
@@ -168,15 +170,15 @@ class TurnState:
     def on_interrupt(self, *, by_brain: bool) -> None:
         """Note an interrupt. Requests that are being answered count as answered.
 
-        An interrupt from above comes before the words that it is about, so it also drops requests whose answer has not
-        begun. One of the brain may come after them.
+        An interrupt from above comes before the words that caused it, so it also drops requests whose answer has not
+        begun. An interrupt of the brain may come after those words, so it does not.
         """
         if not (self._replies or by_brain):
             self._answered = self._requests
         for reply in self._replies.values():
             self._answered, self.mark = max(self._answered, reply.covers), max(self.mark, reply.mark)
         self._replies.clear()
-        self.calls = {call_id: own for call_id, own in self.calls.items() if own}  # the application's do not matter now
+        self.calls = {call_id: own for call_id, own in self.calls.items() if own}  # only own tools still count
         if not by_brain:
             self._due_since = None
         self.changed_at = anyio.current_time()
@@ -206,14 +208,14 @@ class TurnState:
         if self._due_by_speech:
             self._due_since = None  # it was not speech
         if self._part_failed or self.failed_since_speech:
-            self.fault = DEAF
+            self.fault = NOT_HEARD
 
     def _on_response_ended(self, frame: ResponseEnded, is_reconnecting: Callable[[], bool]) -> None:
         reply = self._replies.pop(frame.response_id, None)
-        if reply is None or self.fault == DEAF:  # what a deaf brain says is not an answer
+        if reply is None or self.fault == NOT_HEARD:  # a brain that did not hear the user cannot answer
             return
         if frame.outcome == "failed":
-            # It is still to be answered, although nothing new was said.
+            # The request still has to be answered, although the user has said nothing new.
             self._requests += self._requests <= self._answered
             self.expect_answer(by_speech=False)
             if not is_reconnecting():

@@ -1,4 +1,5 @@
-"""`Failover`: another brain takes over during a call, when the first one fails or by hand."""
+"""`Failover`: lets another brain take over during a call, when the first one fails or when the application asks for
+it."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ from ._breaker import Breaker
 from ._candidate import BrainSource, Candidate, output_format, union_contract
 from ._exchange import FailoverExchange
 from ._ids import RunIds
-from ._turn_state import DEAF
+from ._turn_state import NOT_HEARD
 
 __all__ = ["Failover", "FailoverError", "FailoverStatistics"]
 
@@ -56,20 +57,20 @@ ROOM_SECONDS = 0.02
 
 
 class FailoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a failover has done so far."""
+    """Counters of one `Failover`."""
 
     active: str
     """The name of the brain that has the conversation."""
     moves: int
-    """How often the conversation has moved to another brain."""
+    """Number of moves to another brain."""
     failures: dict[str, int]
-    """How often each brain has failed, by name."""
+    """Number of failures of each brain, by name."""
     dropped_ms: float
-    """How much of the user's sound was lost, in milliseconds: no brain has heard it."""
+    """Amount of the user's sound that no brain has received, in milliseconds."""
 
 
 class FailoverError(ConnectionError):
-    """No brain is left.
+    """All brains of a `Failover` have failed.
 
     Args:
         reasons: Why each brain failed, by name.
@@ -82,41 +83,41 @@ class FailoverError(ConnectionError):
 
 
 class Failover(Processor):
-    """Several brains in the place of one. The first talks; when it fails, the next one continues the call::
+    """A brain that consists of several brains. The first one talks; when it fails, the next one continues the call::
 
         brain = Failover(OpenAIRealtime(), lambda: Cascade(stt, llm, tts))
 
-    One brain runs at a time, in its own session. The others cost nothing, and connect when they are needed. All
-    brains share one `history`.
+    One brain runs at a time, in its own session. The others cost nothing, and connect when they are needed. All brains
+    share one `history`.
 
-    A brain has failed when it raises, when it sends a fatal `Failure`, when a response fails or nothing of it can be
-    heard, when its speech-to-text part fails, or when it is silent although an answer is due. Then the next brain takes
-    over at once:
+    A brain counts as failed when it raises an exception, when it sends a fatal `Failure`, when a response fails or
+    nothing of it can be heard, when its speech-to-text part fails, or when it is silent although an answer is due. Then
+    the next brain takes over at once:
 
     * What the old brain was saying is interrupted, and what was heard of it is remembered. An answer that is already
       complete is played to its end.
-    * What the user said or sent, and nobody answered, is answered by the new brain: from its words if they are known,
-      and otherwise from its sound.
-    * Tools go on, and their results reach the new brain.
+    * The new brain answers all input of the user that has not been answered. It gets the words if they are known, and
+      otherwise the sound.
+    * Running tools continue, and the new brain gets their results.
 
-    `switch()` moves the conversation by hand. `BrainSwitched` reports each move. When no brain is left, the session
-    ends with a `FailoverError`. Sound of any rate is taken (this needs the extra `audio`). If the brains speak at
-    different rates, put a `Resample` below.
+    `switch()` moves the conversation on request. `BrainSwitched` reports each move. When no brain is left, the session
+    ends with a `FailoverError`. The user's sound may have any rate (this needs the extra `audio`). If the brains speak
+    at different rates, put a `Resample` below.
 
     Args:
-        primary: The brain that talks first: a processor, a graph, or a function that makes one for each run. Realtime
-            models and cascades can run again. For other graphs pass a function, because their processors keep the
-            state of a call.
+        primary: The brain that talks first: a processor, a graph, or a function that creates one for each run. Realtime
+            models and cascades can run again. For other graphs pass a function, because their processors keep the state
+            of a call.
         others: The brains that take over, in this order.
-        silence_seconds: Maximum time without a sign of the brain while an answer is due, in seconds. None: no limit,
-            for calls in which the agent need not answer.
-        max_failures: The number of failures within `window_seconds` after which a brain is left alone.
-        window_seconds: Over how long failures are counted, in seconds.
-        cooldown_seconds: How long a brain is then left alone, in seconds.
-        returns: Whether an earlier brain is tried again after that, during a pause. It takes over if it becomes ready
-            before the pause ends.
+        silence_seconds: Maximum time without any output of the brain while an answer is due, in seconds. None: no
+            limit, for calls in which the agent need not answer.
+        max_failures: Number of failures within `window_seconds` after which a brain is not tried for a while.
+        window_seconds: Period over which failures are counted, in seconds.
+        cooldown_seconds: Time for which a brain is then not tried, in seconds.
+        returns: Whether an earlier brain is tried again after that time, during a pause of the conversation. It takes
+            over if it becomes ready before the pause ends.
         keep_seconds: Maximum length of the user's sound that is kept for the next brain, in seconds.
-        history: The conversation; by default that of the first brain which has one.
+        history: The conversation; by default the history of the first brain that has one.
         greeting: The agent's first words: the words, or a `Say` or `Respond`. Pass it here and not to the brains.
 
     Raises:
@@ -175,7 +176,7 @@ class Failover(Processor):
         self._wanted: tuple[int, str] | None = None  # the brain that `switch` asks for, and why
         self._chosen_by_hand = False
         self._runs = self._moves = 0
-        self._dead: set[int] = set()  # brains that have failed since any brain last did well
+        self._failed: set[int] = set()  # brains that have failed since any brain last worked
         self._next_probe_at = 0.0
 
     @property
@@ -208,7 +209,7 @@ class Failover(Processor):
 
     @property
     def dropped_ms(self) -> float:
-        """The user's sound that was lost, in milliseconds: no brain has heard it."""
+        """Amount of the user's sound that no brain has received, in milliseconds."""
         return self._backlog.dropped_ms
 
     def statistics(self) -> FailoverStatistics:
@@ -221,13 +222,13 @@ class Failover(Processor):
         )
 
     def switch(self, to: str | int | None = None, reason: str = "by hand") -> None:
-        """Move the conversation to another brain. Returns at once.
+        """Move the conversation to another brain. This returns at once.
 
-        A brain that was chosen by hand stays until it fails.
+        A brain that was chosen in this way stays until it fails.
 
         Args:
             to: The name or the number of the brain, from 0; by default the next one.
-            reason: Why, for `BrainSwitched`.
+            reason: The reason, for `BrainSwitched`.
 
         Raises:
             ValueError: There is no such brain.
@@ -250,11 +251,11 @@ class Failover(Processor):
     async def run(self, inbox: Inbox[Frame | Interrupt], out: Outlet[Frame]) -> None:
         """Talk until the user's frames end and the last answer is complete, or until a brain ends by itself."""
         self._runs = self._moves = 0
-        self._dead.clear()
+        self._failed.clear()
         self._next_probe_at = 0.0
         self._backlog = Backlog(self.keep_seconds)
         for candidate in self._candidates:
-            # A new session is a new call: what failed in the last one is not held against a brain.
+            # Failures of an earlier session do not count in a new one.
             candidate.breaker = self._make_breaker()
         async with anyio.create_task_group() as group:
             exchange = FailoverExchange(out, group, self.history, self._changed, self._backlog)
@@ -265,8 +266,8 @@ class Failover(Processor):
     async def _listen(self, inbox: Inbox[Any], exchange: FailoverExchange) -> None:
         async for frame in inbox:
             exchange.take(frame)
-            # Data stays in the inbox, so that its sender waits. Interrupts must not wait for that, and nothing tells
-            # when there is room.
+            # While the brain is full, frames stay in the inbox, so that their sender waits. Only urgent frames are
+            # taken. No event reports that there is room again, so this polls.
             while exchange.active is not None and exchange.active.full and not inbox.ending:
                 if (urgent := await inbox.urgent(ROOM_SECONDS)) is not None:
                     exchange.take(urgent)
@@ -288,18 +289,21 @@ class Failover(Processor):
             run = move[0]
 
     async def _wait_for_move(self, run: BrainSession) -> tuple[BrainSession, str, bool] | None:
-        """Wait for a reason to move: the next run, why, and whether this one has failed. None: it has ended."""
+        """Wait for a reason to move. Return the next run, the reason, and whether this run has failed; None if it has
+        ended."""
         judged = False
         while True:
-            if not judged and self.silence_seconds is not None:  # what it said during a standstill is not read yet
+            if (
+                not judged and self.silence_seconds is not None
+            ):  # after the event loop was blocked, the brain's frames may not have been read yet
                 judged = True
                 if await catch_up(self._silence_deadline(run), self.silence_seconds):
                     continue
-            # A fault first: a run that has failed is over, too.
+            # Faults are checked first, because a run that has failed is over as well.
             if fault := self._fault(run):
-                # It has worked for a while, so the network was not the reason why the others failed.
+                # This brain has worked for a while, so the others may work again too.
                 if self._exchange.served or anyio.current_time() > run.started_at + STABLE_SECONDS:
-                    self._dead.clear()
+                    self._failed.clear()
                 return self._make_some_run(self._fail(run.index, fault, run.error)), fault, True
             if run.over:
                 return None
@@ -317,7 +321,7 @@ class Failover(Processor):
     # Failing ------------------------------------------------------------------------------------------------------
 
     def _fault(self, run: BrainSession) -> str:
-        """Return why a run must be left; empty if all is well."""
+        """Return why a run must be left; empty if it has not failed."""
         if run.error is not None:
             return str(run.error) or type(run.error).__name__
         fault = self._exchange.turn.fault
@@ -330,30 +334,30 @@ class Failover(Processor):
         if self.silence_seconds is None:
             return math.inf
         since = self._exchange.turn.silent_since()
-        # While it waits for room below, its silence has not begun.
+        # Waiting for room below does not count as silence.
         return (anyio.current_time() if run.blocked and since < math.inf else since) + self.silence_seconds
 
     def _fail(self, index: int, reason: str, error: Exception | None) -> int:
         """Report that a brain has failed, and return the number of the next one."""
         candidate = self._candidates[index]
         candidate.breaker.add_failure(reason)
-        self._dead.add(index)
+        self._failed.add(index)
         self._chosen_by_hand = False
         log.warning("%s failed: %s", candidate.name, reason)
-        left = [at for at in range(len(self._candidates)) if at not in self._dead]
+        left = [at for at in range(len(self._candidates)) if at not in self._failed]
         if not left:
             raise FailoverError({each.name: each.breaker.reason for each in self._candidates if each.breaker.reason})
         self._out.offer(Failure(message=f"{candidate.name}: {reason}", processor=candidate.name, error=error))
         breakers = {at: self._candidates[at].breaker for at in left}
-        # A brain whose breaker is closed, in the order of the application. If all are open, the one that closes first:
-        # a caller is not left alone because of a pause.
+        # Take the first brain whose breaker is closed, in the given order. If all are open, take the one that closes
+        # first, because any brain is better than none.
         return min(left, key=lambda at: breakers[at].until if breakers[at].open else 0.0)
 
     def _make_some_run(self, index: int) -> BrainSession:
-        """Return a run of a brain; of the next one, if it cannot even be made."""
+        """Return a new run of a brain, or of the next one if the brain cannot be created."""
         while True:
             try:
-                # The application's function makes the brain, and may fail as the brain itself may.
+                # The application's function creates the brain, and may fail as the brain itself may.
                 return self._make_run(index)
             except Exception as error:
                 index = self._fail(index, str(error) or type(error).__name__, error)
@@ -382,12 +386,12 @@ class Failover(Processor):
         self._moves += 1
         exchange.served = False
         # An answer that is complete is played to its end, although its brain has failed since.
-        cut_short = bool(old.open_responses) or old.last_response_failed or reason == DEAF
-        # Cut off before anything is awaited. From here on nothing of the old brain can mix with the new one.
+        cut_short = bool(old.open_responses) or old.last_response_failed or reason == NOT_HEARD
+        # Leave the old run before the first await. From here on, none of its frames can mix with those of the new one.
         exchange.leave(old)
         if cut_short:
             exchange.interrupt_below(reason)
-        # Processors below count on pairs: what was begun is ended, for the brain that no longer can.
+        # Processors below rely on pairs of frames, so responses and speech of the old brain are ended here.
         for response_id in old.unended_responses:
             outcome: Literal["failed", "interrupted"]
             outcome = "failed" if failed and response_id in old.open_responses else "interrupted"
@@ -395,10 +399,10 @@ class Failover(Processor):
         for item_id in old.open_speech:
             await out.send(SpeechStopped(item_id=item_id))
         exchange.ledger.leave(old.history, speaks=old.speaks)
-        # The new brain should read what was heard, and not what was said. A caller does not wait longer for that.
+        # The new brain should read what was heard, and not all that was said. The wait for that report is short.
         if cut_short:
             await wait_at_most(exchange.ledger.decided, SETTLE_SECONDS)
-        # Before any frame of the new brain.
+        # Sent before any frame of the new brain.
         await out.send(BrainSwitched(name=names[new.index], before=names[old.index], reason=reason, failed=failed))
         new.is_probe = False
         self._start(new)
@@ -417,7 +421,7 @@ class Failover(Processor):
     async def _probe(self, run: BrainSession) -> BrainSession | None:
         """Start an earlier brain, and return it if it becomes ready before the pause is over."""
         now = anyio.current_time()
-        # Set before the attempt, so that one that fails at once is not repeated at once.
+        # Set before the attempt, so that an attempt that fails at once is not repeated at once.
         self._next_probe_at = now + PROBE_SECONDS
         candidate = next(candidate for candidate in self._candidates if candidate.breaker.until <= now)
         try:
@@ -427,7 +431,7 @@ class Failover(Processor):
             return None
         other.is_probe = True
         self._start(other)
-        # Given up as soon as anybody speaks: a switch in the middle of a sentence is worse than a worse brain.
+        # The probe ends as soon as anybody speaks, because a move must not interrupt a sentence.
         while self._exchange.is_pause and not (self._fault(run) or self._wanted or run.over):
             if other.over or anyio.current_time() >= now + CONNECT_SECONDS:
                 late = f"not ready within {CONNECT_SECONDS:g} s"
