@@ -293,9 +293,8 @@ class Failover(Processor):
         ended."""
         judged = False
         while True:
-            if (
-                not judged and self.silence_seconds is not None
-            ):  # after the event loop was blocked, the brain's frames may not have been read yet
+            # After the event loop was blocked, frames of the brain may wait to be read. They are read first.
+            if not judged and self.silence_seconds is not None:
                 judged = True
                 if await catch_up(self._silence_deadline(run), self.silence_seconds):
                     continue
