@@ -219,6 +219,14 @@ def test_modules_and_functions_are_short() -> None:
     assert long == []
 
 
+def test_test_modules_are_short() -> None:
+    """A module of tests has at most 500 lines, and so has a helper beside it."""
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")
+    }
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_MODULE_LINES} == {}
+
+
 def test_no_folder_is_a_crowd() -> None:
     """A folder that is no list of vendors holds what one glance takes in."""
     entries: dict[str, set[str]] = defaultdict(set)

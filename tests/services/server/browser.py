@@ -51,6 +51,8 @@ ANSWER = (
     "few clouds pass over the hills, but they bring no rain, and in the afternoon the sky is as blue as it was before. "
 )
 """Long enough to be interrupted on a machine that is busy with other tests."""
+AUDIBLE = 0.01
+"""A level (root mean square of full scale) above this is heard."""
 SAID = "bargein.conversation.lines.some((line) => line.heard.startsWith('It is'))"
 """The answer is being heard."""
 

@@ -1,21 +1,16 @@
-"""The Gemini Live protocol without I/O: which response a piece belongs to, and what is sent for a command."""
+"""The Gemini Live protocol without I/O: responses, transcripts, calls and sessions."""
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
 
-from bargein.services.history import Entry, Picture
-from bargein.services.providers.gemini import PROFILE, GeminiProtocol, wire
+from bargein.services.providers.gemini import GeminiProtocol, wire
 from bargein.services.providers.gemini._turns import LATE_MS, Continuity
-from bargein.services.providers.gemini.protocol import MAX_PENDING_MS
 from bargein.services.realtime import (
     AudioCommitted,
-    AudioPiece,
-    Event,
     GoingAway,
     ItemOver,
     ResponseBegan,
@@ -33,18 +28,7 @@ from bargein.services.realtime import (
 )
 from bargein.services.sockets import Endpoint
 
-AUTOMATIC = {"type": "server_vad"}
-PCM = b"\1\0" * 320
-
-
-def content(**fields: Any) -> dict[str, Any]:
-    return {"serverContent": fields}
-
-
-def sound(ms: int = 20) -> dict[str, Any]:
-    data = base64.b64encode(bytes(48 * ms)).decode()
-    part = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": data}}
-    return content(modelTurn={"parts": [part]})
+from .protocol_kit import AUTOMATIC, INTERRUPTED, MADE, OVER, Both, content, sent, sound
 
 
 def words(text: str) -> dict[str, Any]:
@@ -53,54 +37,6 @@ def words(text: str) -> dict[str, Any]:
 
 def heard(text: str, **more: Any) -> dict[str, Any]:
     return content(inputTranscription={"text": text, **more})
-
-
-MADE = content(generationComplete=True)
-OVER = content(turnComplete=True)
-INTERRUPTED = content(interrupted=True)
-
-
-class Both:
-    """A protocol, and what it made of the messages so far."""
-
-    def __init__(self, *, model: str = "models/gemini-2.5", background: Any = None, **settings: Any) -> None:
-        self.protocol = GeminiProtocol(address=lambda: Endpoint(url="wss://x.invalid"), background=background)
-        told = {"turn_detection": AUTOMATIC, "transcription": {}, **settings}
-        self.opening = [json.loads(each) for each in self.protocol.open_session(Settings(model=model, **told))]
-        self.events: list[Event] = []
-
-    def __call__(self, *messages: dict[str, Any]) -> list[Event]:
-        """Receive; gives the events of these."""
-        made = [event for each in messages for event in self.protocol.receive(json.dumps(each).encode())]
-        self.events += made
-        return made
-
-    def of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def turns(self) -> list[tuple[str, str]]:
-        """Boundaries and sound, each with the number of its response."""
-        kinds = {ResponseBegan: "began", AudioPiece: "sound", TextPiece: "words", ResponseOver: "over"}
-        found = [
-            (event.outcome if isinstance(event, ResponseOver) else kinds[type(event)], event.response_id[-1])  # type: ignore[attr-defined]
-            for event in self.events
-            if type(event) in kinds
-        ]
-        return [each for at, each in enumerate(found) if not at or found[at - 1] != each]
-
-
-def sent(messages: Any) -> list[Any]:
-    """What is sent, as JSON."""
-    return [json.loads(each) for each in messages]
-
-
-def live(messages: Any) -> list[str]:
-    """The fields of realtime_input that are sent."""
-    return [next(iter(each["realtime_input"])) for each in sent(messages)]
-
-
-# Which response a piece belongs to ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,9 +152,6 @@ def test_reasoning_is_not_spoken() -> None:
     assert written.of(ItemOver), "a voice of one's own need not wait for the boundary"
 
 
-# What the user said ---------------------------------------------------------------------------------------------------
-
-
 def test_transcripts_share_one_item_until_the_answer() -> None:
     """Each transcript holds all that is known.
 
@@ -276,9 +209,6 @@ def test_activity_events_of_the_server() -> None:
     assert both.events == [SpeechBegan(ms=1500.0, interrupts=True), SpeechOver(ms=2000.0)]
 
 
-# Calls and sessions ---------------------------------------------------------------------------------------------------
-
-
 def test_calls() -> None:
     """Calls of the present turn are answered with their names. Calls without an id are answered without one."""
     both = Both(background={"slow": "WHEN_IDLE"})
@@ -312,228 +242,3 @@ def test_session_messages() -> None:
         SessionReady(session_id="s", config={"sessionId": "s"}, resumed=True)
     ]
     assert both({"setupComplete": {}}) == []
-
-
-def test_setup_message() -> None:
-    """It uses Gemini's words, with `extra` merged over it, and Gemini's own tools beside ours."""
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    both = Both(
-        background={"slow": "SILENT"},
-        voice="Puck",
-        instructions="Be brief.",
-        turn_detection={"type": "server_vad", "silenceDurationMs": 300, "interrupt_response": False},
-        tools=[{"name": "slow", "description": "Slow.", "parameters": schema}],
-        extra={"tools": [{"googleSearch": {}}], "generationConfig": {"temperature": 0.5}},
-    )
-    assert both.opening[0]["setup"] == {
-        "model": "models/gemini-2.5",
-        "generationConfig": {
-            "responseModalities": ["AUDIO"],
-            "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Puck"}}},
-            "temperature": 0.5,
-        },
-        "systemInstruction": {"role": "user", "parts": [{"text": "Be brief."}]},
-        "tools": [
-            {
-                "functionDeclarations": [
-                    {
-                        "name": "slow",
-                        "description": "Slow.",
-                        "behavior": "NON_BLOCKING",
-                        "parameters": {
-                            "type": "OBJECT",
-                            "properties": {"a": {"type": "INTEGER"}},
-                            "required": ["a"],
-                        },
-                    }
-                ]
-            },
-            {"googleSearch": {}},
-        ],
-        "inputAudioTranscription": {},
-        "outputAudioTranscription": {},
-        "realtimeInputConfig": {
-            "automaticActivityDetection": {"silenceDurationMs": 300},
-            "activityHandling": "NO_INTERRUPTION",
-        },
-        "sessionResumption": {},
-    }
-
-
-def test_history_seeding() -> None:
-    """History is sent as context only, with calls as words and pictures with their entries.
-
-    Newer models are told in the setup that it will come.
-    """
-    both = Both()
-    call = Entry(role="call", call_id="c", name="clock", arguments="{}", output="noon")
-    picture = Picture(media="image/png", data=b"png")
-    entries = [
-        Entry(role="user", text="hello", pictures=(picture,)),
-        Entry(role="assistant", text="hi there", heard="hi"),
-        call,
-        Entry(role="system", text="be brief"),
-    ]
-    (message,) = sent(both.protocol.seed(entries))
-    assert message["client_content"]["turnComplete"] is False
-    turns = message["client_content"]["turns"]
-    assert [turn["role"] for turn in turns] == ["user", "model", "user", "user"]
-    assert [part for turn in turns for part in turn["parts"]] == [
-        {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(b"png").decode()}},
-        {"text": "hello"},
-        {"text": "hi"},
-        {"text": "(clock was called with {}, and answered: noon)"},
-        {"text": "be brief"},
-    ]
-    for model, told in (("models/gemini-2.5-flash", False), ("models/gemini-3.1-flash-live", True)):
-        seeded = GeminiProtocol(address=lambda: Endpoint(url="wss://x.invalid"), seeded=True)
-        (setup,) = sent(seeded.open_session(Settings(model=model)))
-        assert ("historyConfig" in setup["setup"]) is told
-
-
-# Commands -------------------------------------------------------------------------------------------------------------
-
-
-def test_text_waits_for_the_request() -> None:
-    """Text alone would interrupt. Instructions come last."""
-    protocol = Both().protocol
-    assert sent(protocol.text("one")) == sent(protocol.text("two")) == []
-    (message,) = sent(protocol.respond("briefly"))
-    assert [turn["parts"][0]["text"] for turn in message["client_content"]["turns"]] == ["one", "two", "briefly"]
-    assert message["client_content"]["turnComplete"] is True
-    assert sent(protocol.respond()) == [{"client_content": {"turnComplete": True}}]
-
-
-def test_newer_models_get_text_as_realtime_input() -> None:
-    """Text and request are one message."""
-    protocol = Both(model="models/gemini-3.1-flash-live-preview").protocol
-    list(protocol.text("one"))
-    list(protocol.text("two"))
-    assert sent(protocol.respond()) == [{"realtime_input": {"text": "one\ntwo"}}]
-
-
-def test_sound_and_pictures() -> None:
-    """They are sent as they come. A pause of the source is reported once."""
-    protocol = Both().protocol
-    (message,) = sent(protocol.audio(PCM))
-    assert message["realtime_input"]["audio"]["mimeType"] == "audio/pcm;rate=16000"
-    assert base64.b64decode(message["realtime_input"]["audio"]["data"]) == PCM
-    (message,) = sent(protocol.image(b"jpeg", "jpg"))
-    assert message["realtime_input"]["video"]["mimeType"] == "image/jpeg"
-    assert live(protocol.audio_paused()) == ["audioStreamEnd"]
-    assert live(protocol.audio_paused()) == []
-    assert live(protocol.speech_started()) + live(protocol.clear_audio()) == []
-
-
-def test_newer_models_get_no_sound_during_a_call() -> None:
-    """Sound would close the connection, so up to half a minute of it waits."""
-    both = Both(model="models/gemini-3.1-flash-live-preview")
-    both({"toolCall": {"functionCalls": [{"id": "c1", "name": "clock"}]}})
-    for _ in range(2 * MAX_PENDING_MS // 20):
-        assert live(both.protocol.audio(PCM)) == []
-    answer, *rest = sent(both.protocol.tool_result("c1", "noon"))
-    assert "tool_response" in answer
-    assert 20 * len(rest) == MAX_PENDING_MS
-    assert both.protocol.dropped_ms == MAX_PENDING_MS
-    assert live(both.protocol.audio(PCM)) == ["audio"]
-
-
-# Push to talk ---------------------------------------------------------------------------------------------------------
-
-
-def test_activity_lasts_until_the_commit() -> None:
-    """Sound begins the activity when the model is silent. A commit ends it and asks for the answer."""
-    both = Both(turn_detection=None)
-    assert both.opening[0]["setup"]["realtimeInputConfig"] == {"automaticActivityDetection": {"disabled": True}}
-    protocol = both.protocol
-    assert live(protocol.audio(PCM)) == ["activityStart", "audio"]
-    assert live(protocol.audio(PCM)) == ["audio"]
-    assert live(protocol.commit()) == ["activityEnd"]
-    assert live(protocol.audio_paused()) == []
-
-
-def test_sound_waits_while_the_model_speaks() -> None:
-    """It would interrupt. It goes with the next activity, or with the commit of the user's turn."""
-    both = Both(turn_detection=None)
-    protocol = both.protocol
-    list(protocol.audio(PCM))
-    list(protocol.commit())
-    assert live(protocol.audio(PCM)) == [], "the answer is awaited"
-    both(sound(), MADE)
-    assert live(protocol.audio(PCM)) == [], "it plays"
-    assert live(protocol.commit()) == ["activityStart", "audio", "audio", "activityEnd"]
-    both(INTERRUPTED, OVER, sound(), MADE, OVER)
-    assert live(protocol.audio(PCM)) == ["activityStart", "audio"]
-
-
-def test_interrupt_begins_an_activity() -> None:
-    """The last second of sound goes with it, because a detector decides late."""
-    both = Both(turn_detection=None)
-    protocol = both.protocol
-    list(protocol.respond())
-    both(sound())
-    for _ in range(100):
-        list(protocol.audio(PCM))
-    assert live(protocol.cancel("turn-1")) == ["activityStart", *["audio"] * 50]
-    assert live(protocol.speech_started()) == live(protocol.cancel("turn-1")) == []
-    assert live(protocol.audio(PCM)) == ["audio"]
-
-
-def test_speech_alone_does_not_interrupt() -> None:
-    """It may be a cough. All of it goes with the interrupt that follows, or with the sound after the reply."""
-    for interrupted in (True, False):
-        both = Both(turn_detection=None)
-        protocol = both.protocol
-        list(protocol.respond())
-        both(sound())
-        for _ in range(100):
-            list(protocol.audio(PCM))
-        assert live(protocol.speech_started()) == []
-        for _ in range(20):
-            assert live(protocol.audio(PCM)) == []
-        if not interrupted:
-            both(MADE, OVER)
-        began = live(protocol.cancel("turn-1") if interrupted else protocol.audio(PCM))
-        assert began == ["activityStart", *["audio"] * (70 + (not interrupted))]
-
-
-def test_detector_above_begins_activities() -> None:
-    """Once it has reported speech, sound alone begins no activity."""
-    both = Both(turn_detection=None)
-    protocol = both.protocol
-    list(protocol.speech_started())
-    list(protocol.audio(PCM))
-    list(protocol.commit())
-    both(sound(), MADE, OVER)
-    assert live(protocol.audio(PCM)) == []
-    assert live(protocol.clear_audio()) == []
-    assert live(protocol.speech_started()) == ["activityStart"], "what was cleared is forgotten"
-
-
-def test_commit_without_sound_requests_an_answer() -> None:
-    """It answers the typed text, or nothing at all."""
-    protocol = Both(turn_detection=None).protocol
-    list(protocol.text("hello"))
-    (message,) = sent(protocol.commit())
-    assert message["client_content"]["turns"][0]["parts"] == [{"text": "hello"}]
-
-
-def test_text_ends_an_activity() -> None:
-    """The newest picture is sent with it."""
-    protocol = Both(turn_detection=None).protocol
-    assert live(protocol.image(b"old", "jpeg")) == live(protocol.image(b"new", "jpeg")) == []
-    list(protocol.text("what is this?"))
-    picture, question = sent(protocol.respond())
-    assert base64.b64decode(picture["realtime_input"]["video"]["data"]) == b"new"
-    assert "client_content" in question
-    list(protocol.cancel("turn-1"))
-    list(protocol.text("and this?"))
-    end, question = sent(protocol.respond())
-    assert end == {"realtime_input": {"activityEnd": {}}}
-
-
-def test_profile_refuses_unsupported_options() -> None:
-    """The error comes before anything is sent."""
-    assert not PROFILE.supports_cancel
-    assert not PROFILE.sends_response_ids
-    assert PROFILE.supports_resumption
